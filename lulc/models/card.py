@@ -16,6 +16,7 @@ import numpy as np
 import lulc
 from lulc.models.contract import TREE_MODELS, Contract
 from lulc.stats.confusion import LABELLED_SHARE, MAPPED_IOU, Scores, hardly_mapped, summarise
+from lulc.wording import counted, per_cent
 from lulc.yaml12 import dump_yaml
 
 _PIPELINES = {"detect": "object-detection"} | dict.fromkeys(
@@ -38,6 +39,27 @@ _TASKS = {
     "multilabel": "gives an image the classes that are in it",
     "detect": "finds objects and their outlines",
 }
+_SCORE_COLUMNS = ("user's accuracy", "producer's accuracy", "F1", "IoU")
+_MEANINGS = {
+    "accuracy": "share of the labels that the model answers rightly",
+    "miou": "mean of the IoU of all classes, each counting the same",
+    "f1": "the harmonic mean of user's and producer's accuracy, over all classes",
+    "boundary_f1": "F1 of the borders between classes, near to which they may lie",
+    "ece": "how far confidence is from the share that is right, on average: 0 is best",
+    "ece_raw": "the same before calibration",
+    "validation_loss": "what training makes small, on labels that it does not learn from",
+    "ap": "average precision, over all demands on how well an outline fits",
+    "ap50": "average precision, where outlines fit by half (IoU of 0.5)",
+    "recall": "share of the objects that are found, where outlines fit by half",
+    "recall30": "share of the objects that are found, where outlines fit by 0.3",
+    "ap_macro": "average precision, the mean over the classes",
+    "ap_micro": "average precision over all pairs of image and class",
+    "user's accuracy": "of what is mapped as the class, the share that is the class",
+    "producer's accuracy": "of what is the class, the share that is mapped so",
+    "F1": "the harmonic mean of these two",
+    "IoU": "what is the class and mapped so, as a share of what is either; 1 is best",
+}
+"""Scores in words."""
 _COUNTED = {"classify": "images", "multilabel": "images", "detect": "boxes"}
 
 
@@ -61,6 +83,8 @@ class CardFacts:
     """Of the best epoch, by name; those of the test split begin with `test_`."""
     matrix: np.ndarray
     """(K, K + 1) confusion matrix of the validation split; empty without one."""
+    test_matrix: np.ndarray
+    """That of the test split."""
     licence: str | None = None
     attributions: tuple[str, ...] = ()
     start: str = ""
@@ -86,7 +110,7 @@ def make_card(contract: Contract, facts: CardFacts) -> str:
         *_uses(contract, vanished),
         *_how_to(contract),
         *_training(contract, facts),
-        *_evaluation(facts, scores, vanished),
+        *_evaluation(contract, facts, scores, vanished),
         *_technical(contract),
     ]
     return "\n".join(parts).rstrip() + "\n"
@@ -143,10 +167,11 @@ def _overall(metrics: Mapping[str, float]) -> list[tuple[str, float]]:
 
 
 def _summary(contract: Contract) -> str:
-    classes, bands = len(contract.legend.classes), len(contract.bands)
+    classes = counted(len(contract.legend.classes), "class", "classes")
+    bands = counted(len(contract.bands), "band")
     return (
-        f"A model of lulc that {_TASKS[contract.task]}: {classes} classes of land cover from "
-        f"{bands} bands, in pixels of {contract.gsd_m:g} m.\n"
+        f"A model of lulc that {_TASKS[contract.task]}: {classes} of land cover from {bands}, in "
+        f"pixels of {contract.gsd_m:g} m.\n"
     )
 
 
@@ -210,7 +235,7 @@ def _training(contract: Contract, facts: CardFacts) -> list[str]:
     counts = facts.counts or (math.nan,) * len(contract.legend.classes)
     total = sum(counts)
     classes = [
-        (str(entry.id), entry.name, _count(count), f"{count / total:.1%}" if total else "")
+        (str(entry.id), entry.name, _count(count), per_cent(count / total) if total else "")
         for entry, count in zip(contract.legend.classes, counts, strict=True)
     ]
     bands = [
@@ -252,28 +277,49 @@ def _sides(contract: Contract) -> str:
     return f"{smallest:g} to {largest:g} m, median {contract.gsd_m:g} m"
 
 
-def _evaluation(facts: CardFacts, scores: Scores | None, vanished: Sequence[str]) -> list[str]:
-    metrics = {name: f"{value:.4f}" for name, value in _overall(facts.metrics)}
+def _evaluation(
+    contract: Contract, facts: CardFacts, scores: Scores | None, vanished: Sequence[str]
+) -> list[str]:
+    validated = dict(_overall(facts.metrics))
     tested = {
-        name.removeprefix("test_"): f"{value:.4f}"
+        name.removeprefix("test_"): value
         for name, value in facts.metrics.items()
         if name.startswith("test_") and "/" not in name
     }
     parts = ["## Evaluation\n", "### Testing Data, Factors & Metrics\n", f"{facts.split}\n"]
-    parts += ["### Results\n"]
-    if not metrics and scores is None:
-        return [*parts, "No validation split: the model was not evaluated.\n"]
-    parts += ["On the validation split, by which the best epoch was chosen:\n", _list(metrics)]
+    if not validated and scores is None and not tested:
+        return [*parts, "### Results\n", "No validation split: the model was not evaluated.\n"]
+    names = dict.fromkeys([*tested, *validated])
+    columns = _SCORE_COLUMNS if scores is not None else ()
+    parts.append(_list({name: _MEANINGS.get(name, "") for name in (*names, *columns)}))
+    parts.append("### Results\n")
+    test_scores = summarise(facts.test_matrix, contract.legend) if facts.test_matrix.size else None
+    if tested:
+        subject = f"{_size(test_scores)}, which neither training nor the choice of the epoch saw"
+        parts += _results(f"On the test split{subject}:\n", tested, test_scores)
+    else:
+        parts.append("There is no test split, or it was not scored.\n")
+    subject = f"{_size(scores)}, by which the best epoch was chosen"
+    parts += _results(f"On the validation split{subject}:\n", validated, scores)
     if scores is not None:
-        rows = [
-            (entry.name, f"{entry.pixels:,}", *map(_score, _scores_of(entry)))
-            for entry in scores.classes
-        ]
-        columns = ("class", "labelled", "user's accuracy", "producer's accuracy", "F1", "IoU")
-        rule = f"{LABELLED_SHARE:.0%} of the labels or more, and IoU below {MAPPED_IOU:g}"
-        names = ", ".join(vanished) or "none"
-        parts += [_table(columns, rows), f"Hardly mapped ({rule}): {names}.\n"]
-    return [*parts, "On the test split:\n", _list(tested)] if tested else parts
+        rule = f"{100 * LABELLED_SHARE:g} % of the labels or more, and IoU below {MAPPED_IOU:g}"
+        parts.append(f"Hardly mapped on validation ({rule}): {', '.join(vanished) or 'none'}.\n")
+    return parts
+
+
+def _size(scores: Scores | None) -> str:
+    return "" if scores is None else f" of {counted(scores.pixels, 'label')}"
+
+
+def _results(title: str, metrics: Mapping[str, float], scores: Scores | None) -> list[str]:
+    parts = [title, _list({name: f"{value:.4f}" for name, value in metrics.items()})]
+    if scores is None:
+        return parts
+    rows = [
+        (entry.name, f"{entry.pixels:,}", *map(_score, _scores_of(entry)))
+        for entry in scores.classes
+    ]
+    return [*parts, _table(("class", "labelled", *_SCORE_COLUMNS), rows)]
 
 
 def _scores_of(entry: Any) -> tuple[float, ...]:

@@ -30,7 +30,7 @@ def tell_estimates(out: Location, legend: Legend, texts: Texts) -> list[dict[str
                 "about": texts(
                     "estimate_about",
                     accuracy=_interval(overall, texts),
-                    points=texts.count(overall["points"]),
+                    points=texts.counted("points_counted", overall["points"]),
                 ),
                 "rows": [
                     _estimate_line(row, measures, largest, texts)
@@ -106,7 +106,7 @@ def tell_agreement(out: Location, legend: Legend, texts: Texts) -> list[dict[str
                     "accuracy_note",
                     accuracy=texts.share(overall["overall_accuracy"]),
                     iou=texts.share(overall["iou"]),
-                    pixels=texts.count(overall["pixels"]),
+                    pixels=texts.counted("pixels_counted", overall["pixels"]),
                 ),
                 "hardly_mapped": tell_hardly_mapped(rows, texts),
                 "rows": [_accuracy_line(row, texts) for row in rows if row["class_id"] is not None],

@@ -132,7 +132,7 @@ def _area_line(
         "confidence": texts.per_cent(row["mean_confidence"]),
         "patches": _patch_cells(patches, texts),
         "raw_km2": texts.number(raw_m2 / 1e6),
-        "change": texts.signed_per_cent(row["area_m2"] / raw_m2 - 1) if raw_m2 else "",
+        "change": texts.per_cent(row["area_m2"] / raw_m2 - 1, sign=True) if raw_m2 else "",
     }
 
 

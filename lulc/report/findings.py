@@ -85,7 +85,10 @@ def _largest_class(measured: Measured, texts: Texts) -> Finding | None:
             share=texts.per_cent(share),
             period=measured.last,
         ),
-        texts("with_interval" if is_known else "interval_unknown", points=texts.count(points)),
+        texts(
+            "with_interval" if is_known else "interval_unknown",
+            points=texts.counted("points_counted", points),
+        ),
     )
 
 
@@ -93,9 +96,9 @@ def area_with_interval(row: Row, texts: Texts) -> tuple[str, str]:
     """Return an estimated area in km², and half its 95 % interval; empty where it is not known."""
     estimate = row["estimate"] / 1e6
     if row["high_95"] is None:
-        return f"{texts.short(estimate)} km²", ""
+        return f"{texts.number(estimate)} km²", ""
     half = row["high_95"] / 1e6 - estimate
-    return f"{texts.short(estimate)} km²", f"± {texts.short(half, estimate)} km²"
+    return f"{texts.number(estimate)} km²", f"± {texts.number(half, estimate)} km²"
 
 
 def _second_class(measured: Measured, texts: Texts) -> Finding | None:
@@ -221,7 +224,7 @@ def _most_detections_in(measured: Measured, texts: Texts) -> Finding | None:
             "detections_in_region",
             region=row["name"],
             name=row["class_name"],
-            density=texts.short(row["detections_per_km2"]),
+            density=texts.number(row["detections_per_km2"]),
             period=measured.last,
         ),
         texts("counted_detections"),
@@ -268,4 +271,4 @@ def _coarsest(rows: list[Row]) -> str:
 
 
 def _km2(m2: float, texts: Texts) -> str:
-    return f"{texts.short(m2 / 1e6)} km²"
+    return f"{texts.number(m2 / 1e6)} km²"

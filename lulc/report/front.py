@@ -52,7 +52,7 @@ def _class_table(measured: Measured, texts: Texts) -> dict[str, Any] | None:
         row: Row = {
             "name": texts("unobserved") if class_id is None else names[class_id],
             "colour": colours.get(class_id),
-            "areas": [texts.short(km2.get((period, class_id), 0.0)) for period in periods],
+            "areas": [texts.number(km2.get((period, class_id), 0.0)) for period in periods],
             "share": texts.per_cent(share),
             "width": 100 * (share or 0),
             "change": "",
@@ -65,7 +65,7 @@ def _class_table(measured: Measured, texts: Texts) -> dict[str, Any] | None:
     scope = (
         texts("all_the_map")
         if level == MAP_LEVEL
-        else texts("all_regions", level=level, count=texts.count(count))
+        else texts("all_regions", level=level, regions=texts.counted("regions_counted", count))
     )
     return {
         "caption": texts("classes_of", scope=scope),
@@ -77,9 +77,10 @@ def _class_table(measured: Measured, texts: Texts) -> dict[str, Any] | None:
 
 def _net_change(first: float, last: float, texts: Texts) -> str:
     change = last - first
-    text = texts.short(change)
-    text = f"+{text}" if change > 0 and text != "0" else text
-    return f"{text} ({texts.signed_per_cent(change / first)})" if first else text
+    text = texts.number(change, sign=True)
+    if not first or text == "0":
+        return text
+    return f"{text} ({texts.per_cent(change / first, sign=True)})"
 
 
 def _estimated(row: Row | None, texts: Texts) -> str:
@@ -102,7 +103,7 @@ def _changes(measured: Measured, texts: Texts) -> dict[str, Any]:
             "from": row["from_class"],
             "to": row["to_class"],
             "periods": f"{row['period_from']} – {row['period_to']}",
-            "km2": texts.short(row["area_m2"] / 1e6),
+            "km2": texts.number(row["area_m2"] / 1e6),
             "share": texts.per_cent(row["area_m2"] / row["before_m2"]),
         }
         for row in measured.changes[:_MAX_CHANGES]
@@ -167,7 +168,7 @@ def _checks(measured: Measured, texts: Texts) -> list[str]:
             sentences.append(
                 texts(
                     "checked_by_points" if is_known else "checked_by_points_alone",
-                    points=texts.count(row["points"]),
+                    points=texts.counted("points_counted", row["points"]),
                     period=measured.period_of(row) or texts("period_not_known"),
                     accuracy=_accuracy_with_interval(row, texts),
                 )
@@ -179,7 +180,7 @@ def _checks(measured: Measured, texts: Texts) -> list[str]:
                     "checked_by_labels",
                     period=row["period"],
                     accuracy=texts.per_cent(row["overall_accuracy"]),
-                    pixels=texts.count(row["pixels"]),
+                    pixels=texts.counted("pixels_counted", row["pixels"]),
                 )
             )
             key = row["period"], row["model"]

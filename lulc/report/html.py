@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from lulc import redact
 from lulc.config import Config
@@ -26,13 +28,14 @@ from lulc.report import accuracies, details, origin
 from lulc.report.front import describe_front
 from lulc.report.map import PICTURE_SIDE, draw_map
 from lulc.report.measured import read_measured
-from lulc.report.regions import outline_regions
+from lulc.report.regions import finest_level, outline_regions
 from lulc.report.texts import Texts, read_texts
 from lulc.tables import files, layout, store
 from lulc.tables.ledger_files import read_once
 from lulc.yaml12 import dump_yaml
 
 _MAX_SCENES = 500  # that the page lists, the newest; the table holds all
+_MAX_SHAPES = 150  # regions whose outlines leave the map visible
 
 
 def write_report(config: Config, out: Location) -> Location:
@@ -60,7 +63,7 @@ def write_report(config: Config, out: Location) -> Location:
     legend = legend_of_run(config, areas, rasters[max(rasters)] if rasters else ())
     measured = read_measured(config, out, legend, areas)
     period = measured.last if measured.last in rasters else max(rasters, default="")
-    picture = _draw_picture(config, out, period, rasters.get(period, []), legend, set(mapped))
+    picture = _draw_picture(config, out, period, rasters.get(period, []), legend, mapped)
     if picture:
         files.write_atomic(out / layout.MAP_PICTURE, lambda path: path.write_bytes(picture))
     scenes = origin.read_scenes(out)
@@ -122,8 +125,26 @@ def _render(**sections: Any) -> str:
 
 
 def _format_settings(config: Config) -> str:
-    settings = redact.redact_setting("", dataclasses.asdict(config))
-    return dump_yaml(settings)
+    return dump_yaml(redact.redact_setting("", _chosen_settings(config)))
+
+
+def _chosen_settings(value: Any) -> Any:
+    # The settings that differ from their defaults; of paths on this machine folder and name.
+    if dataclasses.is_dataclass(value):
+        chosen = {}
+        for field in dataclasses.fields(value):
+            setting, default = getattr(value, field.name), field.default
+            if field.default_factory is not dataclasses.MISSING:
+                default = field.default_factory()
+            if setting != default:
+                chosen[field.name] = _chosen_settings(setting)
+        return chosen
+    if isinstance(value, Mapping):
+        return {key: _chosen_settings(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_chosen_settings(entry) for entry in value]
+    is_local = isinstance(value, str) and value.startswith("/")
+    return "/".join(["…", *value.rsplit("/", 2)[1:]]) if is_local else value
 
 
 def _draw_picture(
@@ -132,15 +153,31 @@ def _draw_picture(
     period: str,
     rasters: list[Location],
     legend: Legend,
-    mapped: set[details.RegionKey],
+    mapped: Sequence[details.RegionKey],
 ) -> bytes:
     # PNG of a period's map; empty without rasters. Maps made elsewhere are drawn where regions are.
     if not rasters:
         return b""
-    bounds = _region_bounds(out, mapped) if config.maps_as_given else None
+    bounds = _region_bounds(out, set(mapped)) if config.maps_as_given else None
     drawn = rasters if config.maps_as_given else _overview(out, period) or rasters
     title = f"{config.about.title}: {period}" if config.about.title else f"{config.name} {period}"
-    return draw_map(drawn, legend, title, bounds)
+    return draw_map(drawn, legend, title, bounds, _shapes_on_map(out, mapped))
+
+
+def _shapes_on_map(
+    out: Location, mapped: Sequence[details.RegionKey]
+) -> list[tuple[str, BaseGeometry]]:
+    # Names and shapes of the finest level that a picture has room for.
+    keys = pa.Table.from_pylist([{"level": level, "region_id": name} for level, name in mapped])
+    level = finest_level(keys, _MAX_SHAPES) if mapped else None
+    rows = details.region_rows(
+        store.read_table(out, "regions"), {key for key in mapped if key[0] == level}
+    )
+    return [
+        (row["name"] or row["region_id"], shapely.from_wkb(row["geometry"]))
+        for row in rows
+        if row["geometry"]
+    ]
 
 
 def _overview(out: Location, period: str) -> list[Location]:

@@ -6,12 +6,13 @@ Rasters are read from their overviews, so that memory is bounded.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Any
 
 import numpy as np
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from lulc.geo.grid import WGS84, Grid, project, same_crs, turn_of
 from lulc.geo.reproject import bounds_in
@@ -99,15 +100,20 @@ def _trim(classes: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
 
 
 def draw_map(
-    rasters: Sequence[Location], legend: Legend, title: str, bounds: Sequence[float] | None = None
+    rasters: Sequence[Location],
+    legend: Legend,
+    title: str,
+    bounds: Sequence[float] | None = None,
+    regions: Iterable[tuple[str, BaseGeometry]] = (),
 ) -> bytes:
-    """Draw class rasters with legend, scale bar and north arrow.
+    """Draw class rasters with regions, legend, scale bar and north arrow.
 
     Args:
         rasters: class rasters, read as by `read_map`.
         legend: names and colours; classes that do not occur are left out.
         title: title of the picture.
         bounds: west, south, east and north in degrees, beyond which nothing is drawn.
+        regions: names and polygons in degrees. All are outlined; those are named whose names fit.
 
     Returns:
         The picture as PNG.
@@ -134,6 +140,7 @@ def draw_map(
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
     _add_scale_bar(axes, grid)
     _add_north_arrow(axes)
+    _add_regions(axes, grid, regions)
     png = BytesIO()
     figure.savefig(png, format="png", metadata={"Software": None})
     return png.getvalue()
@@ -176,3 +183,38 @@ def _add_north_arrow(axes: Any) -> None:
     arrow = {"arrowstyle": "-|>", "color": "#222222"}
     axes.annotate("", xytext=(0, -24), arrowprops=arrow, **position)
     axes.annotate("N", xytext=(-6, -16), ha="right", va="center", fontsize=9, **position)
+
+
+def _add_regions(axes: Any, grid: Grid, regions: Iterable[tuple[str, BaseGeometry]]) -> None:
+    # Dark lines and names with a light rim, which are seen on light and on dark classes.
+    from matplotlib.patheffects import withStroke
+
+    frame = shapely.box(0, 0, grid.width, grid.height)
+    inner = [(name, shapely.intersection(_on_grid(shape, grid), frame)) for name, shape in regions]
+    inner = [(name, shape) for name, shape in inner if shape.area > 0]
+    rim = [withStroke(linewidth=2.6, foreground="white")]
+    for _, shape in inner:
+        for ring in shapely.get_rings(shapely.get_parts(shape)):
+            xy = shapely.get_coordinates(ring) - 0.5  # a pixel's centre is at whole numbers
+            line = {"color": "#1a1a1a", "linewidth": 1.0, "path_effects": rim}
+            axes.plot(*xy.T, scalex=False, scaley=False, **line)
+    axes.figure.draw_without_rendering()  # where a name ends is known of a figure that is laid out
+    taken: list[BaseGeometry] = []
+    for name, shape in sorted(inner, key=lambda region: -region[1].area):
+        x, y = shapely.get_coordinates(shapely.point_on_surface(shape))[0] - 0.5
+        style = {"ha": "center", "va": "center", "fontsize": 11, "path_effects": rim}
+        text = axes.text(x, y, name, color="#1a1a1a", **style)
+        corners = axes.transData.inverted().transform(text.get_window_extent())
+        box = shapely.box(*corners.min(0), *corners.max(0))
+        if shape.covers(box) and not shapely.intersects(box, taken).any():
+            taken.append(box)
+        else:
+            text.remove()
+
+
+def _on_grid(shape: BaseGeometry, grid: Grid) -> BaseGeometry:
+    # In columns and rows of a north-up grid.
+    x, y = (grid.transform[2], grid.transform[5])
+    step = np.array([grid.transform[0], grid.transform[4]])
+    in_plane = shapely.make_valid(project(shape, WGS84, grid.crs))
+    return shapely.make_valid(shapely.transform(in_plane, lambda xy: (xy - (x, y)) / step))

@@ -48,15 +48,15 @@ def headline(config: Config, scenes: pa.Table, texts: Texts) -> str:
     periods = ", ".join(period.name for period in config.periods)
     days = pc.min_max(scenes["datetime"]).as_py()
     is_image = pc.not_equal(scenes["source"], LAYER)
-    count = texts.count(pc.sum(is_image).as_py() or 0)
+    images = texts.counted("images_counted", pc.sum(is_image).as_py() or 0)
     if config.datasets and not scenes.num_rows:
         return texts("from_datasets", names=", ".join(data.name for data in config.datasets))
     if not scenes.num_rows:
         return texts("from_nothing", periods=periods)
     if days["min"] is None:
-        return texts("from_undated_scenes", periods=periods, count=count)
-    first, last = (f"{days[side]:%Y-%m-%d}" for side in ("min", "max"))
-    return texts("from_scenes", periods=periods, count=count, first=first, last=last)
+        return texts("from_undated_scenes", periods=periods, images=images)
+    of_days = _days(days["min"], days["max"], texts)
+    return texts("from_scenes", periods=periods, images=images, days=of_days)
 
 
 def describe_origin(
@@ -164,12 +164,16 @@ def _imagery(
 ) -> str:
     source, platform, first, last = group
     is_meant = (pc.field("source") == source) & (pc.field("platform") == platform)
-    count = texts.count(scenes.filter(is_meant).num_rows)
+    images = texts.counted("images_counted", scenes.filter(is_meant).num_rows)
     name = f"{platform} ({source})" if platform else source
     if first is None or last is None:
-        return texts("imagery_row_undated", source=name, count=count)
-    days = {"first": f"{first:%Y-%m-%d}", "last": f"{last:%Y-%m-%d}"}
-    return texts("imagery_row", source=name, count=count, **days)
+        return texts("imagery_row_undated", source=name, images=images)
+    return texts("imagery_row", source=name, images=images, days=_days(first, last, texts))
+
+
+def _days(first: datetime, last: datetime, texts: Texts) -> str:
+    days = f"{first:%Y-%m-%d}", f"{last:%Y-%m-%d}"
+    return days[0] if days[0] == days[1] else texts("days", first=days[0], last=days[1])
 
 
 def _folder_and_name(path: str) -> str:

@@ -12,7 +12,7 @@ from lulc.errors import InputError, UsageError
 from lulc.location import parse_location
 from lulc.yaml12 import parse_yaml
 
-_NOTHING = 0.0005  # what three decimals do not show
+_DECIMALS = 3  # at most
 
 ENGLISH = Path(__file__).parent / "page" / "english.yaml"
 
@@ -31,31 +31,43 @@ class Texts:
         """Return a whole number."""
         return self._mark(f"{number:,}")
 
-    def number(self, number: float) -> str:
-        """Return a number as tables have it."""
-        return self._mark(f"{number:,.1f}" if abs(number) >= 100 else f"{number:,.3f}")
+    def counted(self, key: str, number: int) -> str:
+        """Return how many there are of something: `1 region`, `2 regions`."""
+        return self(f"{key}_one" if number == 1 else key, count=self.count(number))
 
-    def short(self, number: float, of: float | None = None) -> str:
-        """Return a number with about three digits; with those that another number has."""
+    def number(self, number: float, of: float | None = None, sign: bool = False) -> str:
+        """Return a number with three digits, all those of a whole number, three decimals at most.
+
+        Args:
+            number: such as an area in km².
+            of: another number, whose decimals this one has, as an interval has its estimate's.
+            sign: whether a number over zero has its sign.
+        """
         size = abs(number if of is None else of)
-        if of is None and size < _NOTHING:
-            return "0"
-        decimals = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
-        return self._mark(f"{number:,.{decimals}f}")
+        power = int(f"{size:.2e}".partition("e")[2])  # of the first digit, after rounding
+        decimals = min(max(2 - power, 0), _DECIMALS)
+        if of is None and size < 0.5 * 10**-_DECIMALS:
+            is_some = number > 0 and not sign
+            return f"< {self._write(10**-_DECIMALS, _DECIMALS)}" if is_some else "0"
+        return self._write(number, decimals, sign)
 
-    def per_cent(self, share: float | None) -> str:
-        """Return a share (0–1) in per cent; nothing where it is not known."""
+    def per_cent(self, share: float | None, sign: bool = False) -> str:
+        """Return a share (0–1), or a change with its sign, in per cent; nothing if not known."""
         if share is None or math.isnan(share):
             return ""
-        return self("per_cent", number=self._mark(f"{100 * share:.1f}"))
-
-    def signed_per_cent(self, share: float) -> str:
-        """Return a change (0–1) in per cent, with its sign."""
-        return self("per_cent", number=self._mark(f"{100 * share:+.1f}"))
+        if 0 < share < 0.0005 and not sign:
+            return self("per_cent", number=f"< {self._write(0.1, 1)}")
+        return self("per_cent", number=self._write(100 * share, 1, sign))
 
     def share(self, share: float | None) -> str:
         """Return a share (0–1) with three decimals; a dash where it is not known."""
         return "–" if share is None or math.isnan(share) else self._mark(f"{share:.3f}")
+
+    def _write(self, number: float, decimals: int, sign: bool = False) -> str:
+        # Adding zero takes the sign from a zero, which would read as a small loss.
+        rounded = round(number, decimals) + 0.0
+        text = f"{rounded:{'+' if sign and rounded else ''},.{decimals}f}"
+        return self._mark(text).replace("-", "−")
 
     def _mark(self, text: str) -> str:
         marks = (self.entries["thousands_mark"], self.entries["decimal_mark"])

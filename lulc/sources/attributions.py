@@ -6,12 +6,17 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
+# Sentinel: Legal notice on the use of Copernicus Sentinel Data and Service Information, for
+# modified data. Landsat: `ORIGIN` in the metadata of every product. MODIS: LP DAAC, as users of its
+# products cite it.
 _BY_PLATFORM = (
     (re.compile(r"sentinel"), "Contains modified Copernicus Sentinel data {years}."),
-    (re.compile(r"landsat"), "Landsat imagery courtesy of the U.S. Geological Survey, {years}."),
+    (re.compile(r"landsat"), "Landsat image courtesy of the U.S. Geological Survey, {years}."),
     (
         re.compile(r"\b(terra|aqua|modis)\b"),
-        "MODIS data courtesy of NASA and USGS (LP DAAC), {years}.",
+        "MODIS data courtesy of the NASA EOSDIS Land Processes Distributed Active Archive Center "
+        "(LP DAAC), USGS/Earth Resources Observation and Science (EROS) Center, Sioux Falls, South "
+        "Dakota, {years}.",
     ),
 )
 """What a platform's name holds → the attribution of its imagery."""

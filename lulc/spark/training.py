@@ -72,8 +72,7 @@ def _prepare(context: StageContext, fingerprint: str) -> tuple[TrainJob, EpochPl
         table_folder(out, "samples"),
         out / layout.checkpoint_folder(fingerprint),
         config.task or "segment",
-        # Of a run's own labels, stage evaluate holds the map against the test split.
-        score_test=config.labels is None,
+        score_test=True,
         bands=config.bands,
     )
     plan, validation = check_job(job)

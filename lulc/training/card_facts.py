@@ -54,6 +54,7 @@ def collect_facts(
         split=_describe_split(config),
         metrics=best["metrics"],
         matrix=np.array(best.get("matrix") or [], np.int64),
+        test_matrix=np.array(best.get("test_matrix") or [], np.int64),
         licence=config.about.licence,
         attributions=config.about.attributions,
         start=_describe_start(config, job),
@@ -82,15 +83,16 @@ def _describe_split(config: Config) -> str:
     samples = config.samples
     kept_apart = "as their publishers split them"
     if config.labels or any(dataset.splits == "blocks" for dataset in config.datasets):
-        side = f"{samples.block} × {samples.block} samples"
-        kept_apart = f"spatial blocks of {side} are split as a whole"
+        side = samples.block
+        blocks = f"blocks of {side} × {side} samples" if side > 1 else "squares of one sample each"
+        kept_apart = f"by place: {blocks} are split as a whole"
         if samples.buffer:
             kept_apart += f", {samples.buffer:g} m apart"
     if samples.folds:
         test = f"fold {samples.fold} of {samples.folds} is the test split"
     else:
-        test = f"test {samples.test:.0%}"
-    return f"{kept_apart}; validation {samples.validation:.0%}, {test}, seed {samples.seed}."
+        test = f"test {100 * samples.test:g} %"
+    return f"{kept_apart}; validation {100 * samples.validation:g} %, {test}, seed {samples.seed}."
 
 
 def _describe_start(config: Config, job: TrainJob) -> str:

@@ -142,7 +142,7 @@ def score_split(job: TrainJob, result: TrainResult, split: str) -> dict[str, flo
     Returns:
         Metrics by name.
     """
-    return scoring.score_split(load_best(job, result), split)
+    return scoring.score_split(load_best(job, result), split)[0]
 
 
 def load_best(job: TrainJob, result: TrainResult) -> ScoreState:
@@ -195,8 +195,9 @@ def _fit(job: TrainJob, world: World) -> TrainResult:
     temperature = 1.0
     if world.rank == 0:
         state.averaged_net.module.load_state_dict(load(weights.read_bytes()))
-        temperature, scores = scoring.evaluate_best(state)
+        temperature, scores, test_matrix = scoring.evaluate_best(state)
         history[best - 1]["metrics"] |= scores
+        history[best - 1]["test_matrix"] = test_matrix
     mean, std = state.scaling.mean, state.scaling.std
     count = count_weights(state.net)
     counts = statistics.counts

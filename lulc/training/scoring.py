@@ -29,11 +29,12 @@ _CALIBRATION_LABELS = 200_000
 _EXAMPLES = 6
 
 
-def evaluate_best(state: ScoreState) -> tuple[float, dict[str, float]]:
+def evaluate_best(state: ScoreState) -> tuple[float, dict[str, float], list[list[int]]]:
     """Calibrate and score the averaged weights, and save examples of what they give.
 
     Returns:
-        The temperature, and calibration error and metrics on the test split by name.
+        The temperature; calibration error and metrics on the test split by name; and its (K, K + 1)
+        confusion matrix, empty where it is not scored.
     """
     temperature = 1.0
     scores: dict[str, float] = {}
@@ -42,9 +43,10 @@ def evaluate_best(state: ScoreState) -> tuple[float, dict[str, float]]:
         temperature, scores = _calibrate(state, state.validation)
     test_folder = state.job.samples / "split=test"
     if state.job.score_test and files.list_tables(test_folder):
-        test_scores = score_split(state, "test")
+        test_scores, matrix = score_split(state, "test")
         scores |= {f"test_{name}": value for name, value in test_scores.items()}
-    return temperature, scores
+        return temperature, scores, matrix
+    return temperature, scores, []
 
 
 def _calibrate(state: ScoreState, plan: loader.EpochPlan) -> tuple[float, dict[str, float]]:
@@ -75,14 +77,13 @@ def _calibrate(state: ScoreState, plan: loader.EpochPlan) -> tuple[float, dict[s
     }
 
 
-def score_split(state: ScoreState, split: str) -> dict[str, float]:
-    """Score a model on a split, by this process alone; metrics by name."""
+def score_split(state: ScoreState, split: str) -> tuple[dict[str, float], list[list[int]]]:
+    """Score a model on a split, by this process alone, as `validate` does."""
     plan = loader.plan_epoch(state.job.samples / f"split={split}", 1, state.job.train.batch)
     alone = World(0, 1, state.world.device)
     # The split is read once: nothing is worth caching.
     cache = loader.SampleCache(0)
-    metrics, _ = validate(replace(state, world=alone, validation=plan, cache=cache))
-    return metrics
+    return validate(replace(state, world=alone, validation=plan, cache=cache))
 
 
 def validate(state: ScoreState) -> tuple[dict[str, float], list[list[int]]]:

@@ -97,7 +97,7 @@ def grow(job: TrainJob) -> tuple[dict[str, Any], Location, SampleStatistics, flo
     _write(job.folder / _STATISTICS, json.dumps(statistics.to_lists()).encode())
     state = _score_state(job, grown, statistics, cache)
     metrics, matrix = scoring.validate(state)
-    temperature, scores = scoring.evaluate_best(state)
+    temperature, scores, test_matrix = scoring.evaluate_best(state)
     entry = {
         "epoch": 1,
         "epochs": 1,
@@ -106,6 +106,7 @@ def grow(job: TrainJob) -> tuple[dict[str, Any], Location, SampleStatistics, flo
         "precision": "float32",
         "metrics": {"loss": _loss(grown, table), **metrics, **scores},
         "matrix": matrix,
+        "test_matrix": test_matrix,
     }
     return entry, path, statistics, temperature
 

@@ -28,6 +28,9 @@ HEADINGS = [
 ]  # fmt: skip
 
 
+NONE = np.zeros((0,), np.int64)
+
+
 def make_contract(**changes: Any) -> Contract:
     given: dict[str, Any] = {
         "name": "valley",
@@ -57,6 +60,7 @@ def make_facts(**changes: Any) -> CardFacts:
         "split": "spatial blocks of 2 × 2 samples; fold 1 of 5 is the test split.",
         "metrics": {"loss": 0.5, "miou": 0.625, "iou/water": 0.875, "test_miou": 0.5625},
         "matrix": np.array([[90, 10, 0, 0], [5, 45, 0, 0], [30, 0, 1, 0]]),
+        "test_matrix": np.array([[60, 40, 0, 0], [0, 50, 0, 0], [0, 0, 8, 0]]),
     }
     return CardFacts(**given | changes)
 
@@ -76,17 +80,22 @@ def test_the_card_tells_of_data_classes_and_scores() -> None:
     assert re.findall(r"^## (.*)$", body, re.MULTILINE) == HEADINGS
     for told in (
         "unet, neural network (PyTorch)",
-        "| 5 | wood \\| &lt;scrub> | 2,000 | 20.0% |",
+        "| 5 | wood \\| &lt;scrub> | 2,000 | 20.0 % |",
         "| red | toa_reflectance | 0.125 | 0.5 |",
         "| nir | not known | 0.25 | 0.75 |",
         "| water | 100 | 0.720 | 0.900 | 0.800 | 0.667 |",
-        "Hardly mapped (1% of the labels or more, and IoU below 0.1): sand.",
+        "Hardly mapped on validation (1 % of the labels or more, and IoU below 0.1): sand.",
         "**Hardly mapped: sand.** Areas of these are no result.",
         "2024-04-14 to 2024-09-02",
         "fold 1 of 5",
         "**Training regime:** bfloat16",
         "**miou:** 0.6250",
         "**miou:** 0.5625",
+        "**miou:** mean of the IoU of all classes",
+        "**IoU:** what is the class and mapped so",
+        "On the test split of 158 labels, which neither training nor",
+        "| water | 100 | 1.000 | 0.600 | 0.750 | 0.600 |",
+        "On the validation split of 181 labels",
         "Pixels from 8 to 25 m are accepted",
         "not stated",
     ):
@@ -115,7 +124,7 @@ def test_trees_and_detectors_have_cards_too() -> None:
     _, body = split_card(make_card(trees, make_facts()))
     assert "boosting, trees (LightGBM)" in body
     detector = make_contract(task="detect", model="fasterrcnn")
-    facts = make_facts(metrics={"ap50": 0.5}, matrix=np.zeros((0,), np.int64), datasets=("dota",))
+    facts = make_facts(metrics={"ap50": 0.5}, matrix=NONE, test_matrix=NONE, datasets=("dota",))
     header, body = split_card(make_card(detector, facts))
     assert (header["pipeline_tag"], header["datasets"]) == ("object-detection", ["dota"])
     assert "labelled boxes" in body
@@ -123,7 +132,7 @@ def test_trees_and_detectors_have_cards_too() -> None:
 
 
 def test_a_model_without_validation_says_so() -> None:
-    facts = make_facts(metrics={"loss": 0.5}, matrix=np.zeros((0,), np.int64))
+    facts = make_facts(metrics={"loss": 0.5}, matrix=NONE, test_matrix=NONE)
     header, body = split_card(make_card(make_contract(), facts))
     assert "model-index" not in header
     assert "No validation split: the model was not evaluated" in body

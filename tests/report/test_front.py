@@ -15,11 +15,13 @@ import shapely
 from lulc import yaml12
 from lulc.config import AboutConf, Config, MapFiles
 from lulc.errors import InputError, UsageError
+from lulc.geo.reproject import bounds_in
 from lulc.report import html, texts
-from lulc.tables import store
+from lulc.report.map import draw_map
+from lulc.tables import layout, store
 from tests.helpers.axe import find_violations
 from tests.helpers.browser import Page, chromium
-from tests.helpers.explored_run import PERIODS, ExploredRun, make_explored_run
+from tests.helpers.explored_run import GRID, PERIODS, ExploredRun, make_explored_run
 from tests.report.test_html import Page as PlainPage
 from tests.report.test_html import make_run, write_rows
 
@@ -84,7 +86,8 @@ def test_findings_are_the_largest_class_change_and_region(explored: ExploredRun)
     most = max(lost, key=lambda row: row["area_m2"])
     assert f"Region with the largest change {km2([most])} {most['name']}: this much" in text
     assert "±" not in text
-    assert text.count("there is no interval") >= 3
+    assert text.count("How far it is off is not known") >= 3
+    assert re.search("[-−]0(\\.0*)? ", text) is None
     assert "This map was not checked against independent observations" in text
     assert "Classes with the least confidence" in text
     assert "share with 80 % or more" in text
@@ -95,17 +98,20 @@ def test_an_interval_is_told_where_points_give_it(explored: ExploredRun) -> None
     write_estimates(explored.out, PERIODS[-1], water=(9e6, 1e6), trees=(81.2e6, 2.5e6))
     text = front(explored.config, explored.out)
     assert "Largest class 81.2 km² ± 4.9 km² trees:" in text
-    assert "95 % confidence interval, from interpreted points: 321" in text
-    assert "interpreted points: 321, 2021. 90.0 % ± 3.9 % of the mapped area is right" in text
+    assert "95 % confidence interval, from 321 points that people interpreted" in text
+    assert (
+        "People interpreted 321 points (2021). By these, 90.0 % ± 3.9 % of the mapped area is right"
+        in text
+    )
     write_estimates(explored.out, PERIODS[-1], trees=(81.2e6, None))
     text = front(explored.config, explored.out)
     assert "Largest class 81.2 km² trees:" in text
-    assert "They are too few for an interval" in text
+    assert "too few for a confidence interval" in text
     # Of which period they are is not known: they are told, and head no finding.
     write_estimates(explored.out, None, trees=(81.2e6, 2.5e6))
     text = front(explored.config, explored.out)
     assert "81.2 km²" not in text
-    assert "interpreted points: 321, period not recorded" in text
+    assert "321 points (period not recorded)" in text
     store.write_table(explored.out, "estimates", store.read_table(explored.out, "estimates")[:0])
 
 
@@ -140,12 +146,12 @@ def test_a_run_of_one_period_tells_of_regions_and_further_classes(tmp_path: Path
     write_rows(tmp_path, "regions", boxes)
     run = Config(name="elsewhere", maps=(MapFiles("/nowhere/*.tif", "2021"),))
     text = front(run, tmp_path)
-    assert "Largest class 110 km² wood: 55.0 % of the 200 km² counted (2021)" in text
+    assert "Largest class 110 km² wood: 55.0 % of the 200 km² that are mapped (2021)" in text
     assert "Region with the largest share of wood 70.0 % north: this share" in text
     assert "Second largest class 70.0 km² crops" in text
     assert "The map has one period" in text
     assert "hold no confidence" in text
-    assert "not stated (about.licence" in text
+    assert "not stated; the run file states it under about.licence" in text
     # The whole map alone: there is no region to tell of.
     whole = [row | {"region_id": "map", "level": "map", "name": "map"} for row in rows[:3]]
     write_rows(tmp_path, "class_areas", whole)
@@ -193,6 +199,38 @@ def test_the_page_is_in_the_language_of_its_texts(explored: ExploredRun, tmp_pat
         if len(words) > 2:
             assert " ".join(words[:3]) not in told, key
     store.write_table(explored.out, "estimates", store.read_table(explored.out, "estimates")[:0])
+
+
+def test_numbers_have_three_digits_and_no_zero_has_a_sign() -> None:
+    english = texts.read_texts()
+    pairs = [
+        (0.0, "0"), (-0.0, "0"), (0.0004, "< 0.001"), (0.0226, "0.023"), (0.9996, "1.00"),
+        (4.037, "4.04"), (9.999, "10.0"), (66.94, "66.9"), (99.96, "100"), (176.51, "177"),
+        (1234567.8, "1,234,568"), (-6.564, "−6.56"),
+    ]  # fmt: skip
+    assert [english.number(number) for number, _ in pairs] == [text for _, text in pairs]
+    assert [english.number(n, sign=True) for n in (-1e-9, 1e-9, 6.5)] == ["0", "0", "+6.50"]
+    assert english.number(1.96, of=81.2) == "2.0"
+    assert english.per_cent(0.0004) == "< 0.1 %"
+    assert english.per_cent(-1e-9, sign=True) == "0.0 %"
+    assert english.per_cent(-0.1333, sign=True) == "−13.3 %"
+    counts = [english.counted("points_counted", number) for number in (0, 1, 1234)]
+    assert counts == ["0 points", "1 point", "1,234 points"]
+
+
+def test_regions_are_outlined_and_named_where_their_names_fit(explored: ExploredRun) -> None:
+    rasters = sorted((explored.out / layout.RASTERS / PERIODS[-1]).glob("*/*.tif"))
+    legend = explored.config.make_legend()
+    west, south, east, north = bounds_in(GRID, "EPSG:4326") or ()
+
+    def draw(name: str, width: float) -> bytes:
+        box = shapely.box(west + 0.01, south + 0.01, west + 0.01 + width, north - 0.01)
+        return draw_map(rasters, legend, "", regions=[(name, box)])
+
+    large, small = east - west - 0.02, 0.01
+    assert draw("a name", large) != draw("", large) != draw("", small)
+    assert draw("a name", small) == draw("", small)
+    assert draw("", small) != draw_map(rasters, legend, "")
 
 
 def test_texts_that_are_missing_or_wrong_are_named(tmp_path: Path) -> None:
@@ -250,7 +288,7 @@ def test_the_page_prints_on_a4_and_what_is_closed_is_left_out(
         tuple(float(number) for number in box.split())
         for box in re.findall(rb"/MediaBox \[([\d. ]+)\]", closed)
     ]
-    assert 2 <= len(sizes) <= 4
+    assert len(sizes) == 2
     np.testing.assert_allclose(np.array(sizes)[:, 2:], [A4] * len(sizes), atol=1)
     browser.run("document.querySelectorAll('details').forEach((part) => (part.open = true))")
     assert browser.print_pdf().count(b"/MediaBox") > len(sizes)

@@ -293,12 +293,12 @@ def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -
     assert "url(" not in source
     assert "@import" not in source
     for text in (
-        "overall accuracy 1.000 ± ?, points: 1",
-        "-20.0 %",
+        "overall accuracy 1.000 ± ?, 1 point",
+        "−20.0 %",
         "+33.3 %",
         "vanished",
-        "-100.0 %",
-        "3.000 ± ?",
+        "−100.0 %",
+        "3.00 ± ?",
         "valley",
         HOSTILE,
         "wood & <b>meadow</b>",
@@ -319,13 +319,13 @@ def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -
         "87.5 %",
         "Labelled and hardly mapped: snow (10.0 % of the labels, IoU 0.050)",
         "0.688",
-        "5.678",
+        "5.68",
         "<i>grass</i>",
         "0.500 ± 0.200",
         f"park, 2020 to {HOSTILE}",
     ):
         assert text in page.text, text
-    assert "from satellite images: 1, taken 2024-06-01 to 2024-06-01" in page.text
+    assert "from 1 satellite image taken 2024-06-01." in page.text
     assert "was bad" not in page.text
 
 
@@ -421,7 +421,7 @@ def test_of_many_scenes_the_newest_are_listed_and_all_counted(tmp_path: Path) ->
     ]
     write_rows(tmp_path, "scenes", scenes)
     text = Page(html.write_report(make_run(), tmp_path).read_text()).text
-    assert "from satellite images: 1,200, taken 2020-01-01 to 2023-04-14" in text
+    assert "from 1,200 satellite images taken 2020-01-01 to 2023-04-14" in text
     assert "Scenes: 1,200, the newest 500 of them" in text
     assert "scene1199" in text
     assert "scene0699" not in text
