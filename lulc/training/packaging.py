@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from safetensors import deserialize
+from safetensors.torch import load
 
 from lulc.config import Config
 from lulc.datasets.registry import describe_dataset
@@ -64,7 +64,7 @@ def write_package(
         gsd_m=median,
         multiple=job.model.multiple(**job.architecture),
         size=side,
-        window=0 if job.model.is_trees else job.fixed_window(_names(content), side),
+        window=0 if job.model.is_trees else job.fixed_window(list(load(content)), side),
         temperature=result.temperature,
         flips=config.predict.flips and not job.model.is_trees,
         score=config.predict.score,
@@ -83,10 +83,6 @@ def write_package(
     card = make_card(contract, collect_facts(config, job, plan, result, _span(origins)))
     write_atomic(folder / CARD, lambda path: path.write_text(card, "utf-8"))
     return folder
-
-
-def _names(weights: bytes) -> list[str]:
-    return [name for name, _ in deserialize(weights)]
 
 
 def _read_origins(plan: EpochPlan) -> list[pa.Table]:
