@@ -145,6 +145,12 @@ class Config:
         return parse_features(self.tiling.features, expressions, self.bands, layers)
 
     @property
+    def formulas(self) -> dict[str, str]:
+        """The formulas of bands that are computed by one, by band."""
+        found = {feature.name: feature.expression.formula for feature in self.features}
+        return {band: formula for band, formula in found.items() if formula}
+
+    @property
     def given_bands(self) -> tuple[str, ...]:
         """The bands without those that are computed of others."""
         computed = {feature.name for feature in self.features}

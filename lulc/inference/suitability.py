@@ -28,6 +28,7 @@ def check_model(config: Config, model: ModelRef) -> None:
     label = f"model {model.name} version {model.version}"
     contract = read_contract(model.folder / CONTRACT)
     contract.check(config.bands, contract.gsd_m, "the run file")
+    contract.check_formulas(config.formulas)
     if contract.task != config.task:
         raise InputError(
             f"{label} is for task {contract.task}, the run file's is {config.task}: "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,8 @@ class Contract:
     units: tuple[str, ...] = ()
     """A `lulc.bands.Unit` of the physical values, one a band, empty where it was not known; none
     at all where none was."""
+    formulas: dict[str, str] = field(default_factory=dict)
+    """Formulas of the bands that were computed by one, by band."""
 
     def check(
         self, bands: Sequence[str], gsd_m: float, subject: str, units: Sequence[str] = ()
@@ -118,6 +120,20 @@ class Contract:
                     f"{subject} has {band} in {unit}; model {self.name!r} was trained on {own}: "
                     "map other input, or state the true unit under `units` in the run file, or by "
                     "`--units` of image files"
+                )
+
+    def check_formulas(self, formulas: Mapping[str, str]) -> None:
+        """Raise InputError unless bands of the same names are computed by the same formulas.
+
+        Args:
+            formulas: of the run's computed bands, by band.
+        """
+        for band, formula in formulas.items():
+            own = self.formulas.get(band, formula)
+            if own != formula:
+                raise InputError(
+                    f"the run file computes {band} by {formula}; model {self.name!r} learned from "
+                    f"{own}: give tiling.expressions this formula, or train a model for it"
                 )
 
     def describe_mismatch(self, units: Sequence[str]) -> str:

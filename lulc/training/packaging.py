@@ -75,6 +75,7 @@ def write_package(
         gsd_range_m=(smallest, largest),
         file_bands=_bands_of_files(config),
         precision=result.precision,
+        formulas=config.formulas,
     )
     folder = job.folder / "model"
     weights = folder / weights_name(contract)

@@ -16,7 +16,7 @@ from lulc.chips.chip import Chip, join_chips
 from lulc.chips.composites import make_intervals
 from lulc.chips.cut import cut_block
 from lulc.chips.features import add_features, run_encoding
-from lulc.config import Config
+from lulc.config import Config, ExpressionConf
 from lulc.errors import InputError
 from lulc.features.expression import evaluate
 from lulc.legend import COMMON
@@ -252,6 +252,20 @@ def test_a_spread_or_a_mean_of_decibels_is_no_linear_value_converted() -> None:
         with pytest.raises(InputError, match="in sigma0; model 'untrained' was trained on db"):
             contract_of(name, decibels).check((name,), 10.0, "it", (linear,))
     contract_of("red:p10", "sigma0_db").check(("red:p10",), 10.0, "it", ("sigma0",))
+
+
+def test_a_model_maps_no_band_of_its_names_by_another_formula() -> None:
+    plain, both = config_of([]).tiling, ("wet", "wet:p10")
+    runs = [
+        replace(config_of([]), tiling=replace(plain, features=both, expressions={"wet": named}))
+        for named in map(ExpressionConf, ("red-nir", "red - nir", "nir"))
+    ]
+    learned = replace(contract_of("wet", ""), formulas=runs[0].formulas)
+    assert learned.formulas == {"wet": "red - nir", "wet:p10": "red - nir"}
+    learned.check_formulas(runs[1].formulas)
+    with pytest.raises(InputError, match=r"computes wet by nir; .* learned from red - nir"):
+        learned.check_formulas(runs[2].formulas)
+    contract_of("wet", "").check_formulas(runs[2].formulas)  # of an earlier version
 
 
 def contract_of(band: str, unit: str) -> Contract:

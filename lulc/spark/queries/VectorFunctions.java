@@ -8,13 +8,16 @@ import org.apache.spark.ml.linalg.BLAS$;
 import org.apache.spark.sql.catalyst.FunctionIdentifier;
 import org.apache.spark.sql.catalyst.analysis.FunctionRegistry;
 import org.apache.spark.sql.catalyst.analysis.FunctionRegistry$;
+import org.apache.spark.sql.catalyst.expressions.And;
 import org.apache.spark.sql.catalyst.expressions.Cast;
 import org.apache.spark.sql.catalyst.expressions.Divide;
 import org.apache.spark.sql.catalyst.expressions.EqualTo;
 import org.apache.spark.sql.catalyst.expressions.EvalMode$;
 import org.apache.spark.sql.catalyst.expressions.Expression;
 import org.apache.spark.sql.catalyst.expressions.ExpressionInfo;
+import org.apache.spark.sql.catalyst.expressions.GreaterThan;
 import org.apache.spark.sql.catalyst.expressions.If;
+import org.apache.spark.sql.catalyst.expressions.LessThan;
 import org.apache.spark.sql.catalyst.expressions.Literal;
 import org.apache.spark.sql.catalyst.expressions.Literal$;
 import org.apache.spark.sql.catalyst.expressions.Multiply;
@@ -44,7 +47,10 @@ public final class VectorFunctions {
 
     private static final DataType FLOATS = new ArrayType(DataTypes.FloatType, true);
 
-    /** Adds cosine(a, b): null where a or b is null, both are unlike long, or one has length 0. */
+    /**
+     * Adds cosine(a, b): null where a or b is null, both are unlike long, or the length of one is 0
+     * or no number.
+     */
     public void register(SparkSession session, String usage) {
         FunctionRegistry functions = session.sessionState().functionRegistry();
         FunctionIdentifier name = new FunctionIdentifier("cosine");
@@ -68,10 +74,12 @@ public final class VectorFunctions {
             new Sqrt(cast(dot(b, b), DataTypes.DoubleType)));
         Expression none = Literal$.MODULE$.create(null, DataTypes.DoubleType);
         Expression zero = Literal$.MODULE$.apply(Double.valueOf(0));
+        // Spark orders NaN above infinity, so that it would be the nearest of all.
+        Expression infinity = Literal$.MODULE$.apply(Double.valueOf(Double.POSITIVE_INFINITY));
         Expression quotient = new If(
-            new EqualTo(lengths, zero),
-            none,
-            new Divide(cast(dot(a, b), DataTypes.DoubleType), lengths));
+            new And(new GreaterThan(lengths, zero), new LessThan(lengths, infinity)),
+            new Divide(cast(dot(a, b), DataTypes.DoubleType), lengths),
+            none);
         Expression value =
             new If(new EqualTo(new Size(a, false), new Size(b, false)), quotient, none);
         // Spark heads a column by the whole expression, but what stands for another by its name.

@@ -79,7 +79,9 @@ def _make_spec(context: StageContext) -> EmbedSpec:
     if settings.model is None and positions:
         return EmbedSpec(out, settings, None, None, tuple(positions))
     model = resolve(settings.model or config.name, out, config.tracking.uri)
-    return EmbedSpec(out, settings, model, check_encoder(model, config.bands))
+    contract = check_encoder(model, config.bands)
+    contract.check_formulas(config.formulas)
+    return EmbedSpec(out, settings, model, contract)
 
 
 def _samples(context: StageContext) -> LatestRows:
