@@ -356,5 +356,5 @@ def _format_comparison(name: str, both: Comparison) -> str:
         name, (1, 0, "")
     )
     planned, took = (f"{figure / scale:,.{digits}f}{unit}" for figure in (both.planned, both.took))
-    factor = f" (x {both.factor:.2f})" if both.factor is not None else ""
+    factor = f", {both.factor:.2f} times the plan" if both.factor is not None else ""
     return f"{planned}, took {took}{factor}"

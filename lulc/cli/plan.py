@@ -141,13 +141,13 @@ def _map_figures(plan: RunPlan, map_plan: MapPlan) -> dict[str, Any]:
         "tiling": map_plan.tiling.name,
         "periods": [period.name for period in config.periods],
         "tiles": work.tiles,
-        "blocks": work.blocks,
+        "blocks of tiles": work.blocks,
         "scenes a block": {
             "mean": round(work.scenes / max(1, work.blocks), 1),
             "most": round(work.deepest),
         },
         "read bytes": {name: int(size) for name, size in work.read_bytes},
-        "requests": tile_cost.requests,
+        "requests of file ranges": tile_cost.requests,
         "chip bytes": int(work.stored / max(1, work.tiles)) * plan.item_bytes,
     }
 
