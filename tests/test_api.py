@@ -311,7 +311,7 @@ def test_queries_see_the_tables(run: lulc.Run) -> None:
     assert all(row["area_m2"] == expected[row["class_name"]] for row in rows)
     outlines = run.sql("SELECT geometry FROM regions")["geometry"].to_pylist()
     assert degrees_area(shapely.from_wkb(outlines[0])) > 1e6
-    with pytest.raises(UsageError, match=r"cannot be understood.*`class_name`"):
+    with pytest.raises(UsageError, match=r"cannot be understood.*`nothing`.*`name`"):
         run.sql("SELECT nothing FROM class_areas")
 
 

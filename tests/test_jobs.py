@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -17,6 +18,7 @@ from lulc.spark import pipeline
 from lulc.spark.context import StageContext, StageResult
 from lulc.stages import STAGES
 from tests.cli.test_runfile import SMALL
+from tests.helpers.synthetic_scenes import UTM33, write_raster
 from tests.lint import ROOT
 
 JOBS = ROOT / "jobs"
@@ -100,7 +102,7 @@ def test_a_job_ends_where_its_verb_does(
         return [StageResult(name, done=3) for name in stages]
 
     monkeypatch.setattr(pipeline, "run_stages", run_stages)
-    run_file.with_name("l.tif").touch()
+    write_raster(tmp_path / "l.tif", np.ones(UTM33.shape, np.uint8), UTM33)
     arguments = [str(run_file), "--out", str(tmp_path / "out"), "--set", "labels.path=l.tif"]
     arguments += ["--bbox", "5,6,7,8", "--where", "cloud < 20", "--max-bad", "5%", "--json"]
     codes = [load(stage).main(arguments), cli.main([stage, *arguments])]

@@ -55,6 +55,7 @@ WORKER_ENVIRONMENT = {
 _LOGGERS_OF_QUERIES = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")
 _LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
 _QUIET = f"-Dlog4j2.configurationFile={_LOG_SETTINGS.as_uri()}"
+_JAVA_VARIABLES = ("SPARK_SUBMIT_OPTS", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS")
 # What spark-submit sets itself and must not be given.
 _SET_BY_SUBMIT = ("spark.app.submitTime", "spark.submit.pyFiles", "spark.repl.local.jars")
 _AGAIN = "LULC_SUBMITTED_AGAIN"
@@ -160,8 +161,10 @@ def _make_conf(
     if not submitted():
         java_home = java.find_home()
         os.environ["JAVA_HOME"] = str(java.without_warning(java_home))
-        # A script's last line may wait for the JVM to end; a person's does not.
-        writes = sys.stdout.isatty()
+        # A script's last line may wait for the JVM to end; a person's does not. And a JVM that is
+        # given an archive of its user's writes none: it would not start.
+        given = " ".join(os.environ.get(name, "") for name in _JAVA_VARIABLES)
+        writes = sys.stdout.isatty() and "SharedArchiveFile" not in given
         java_options = java.quick_options(java_home, writes) if quick else ()
         defaults |= _unsubmitted_defaults(settings) | jar_settings(extra_jars)
         defaults |= _java_settings(java_options if debug else (_QUIET, *java_options))

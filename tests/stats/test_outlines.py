@@ -41,11 +41,16 @@ MAPS = {
 }
 
 
+Shape = tuple[tuple[int, ...], int, shapely.Geometry]
+"""First pixel, class and shape of a polygon."""
+
+
 def cut(ids: np.ndarray, side: tuple[int, int], sealed: bool = False) -> list[tuple[int, Polygons]]:
     """The polygons of a map that is cut into blocks, by class."""
     height, width = ids.shape
     padded = np.pad(ids, 1, constant_values=NODATA)
-    points, owners, links, link_owners, classes = [], [], [], [], []
+    points, owners, links, link_owners = [], [], [], []
+    classes: list[int] = []
     for row in range(0, height, side[0]):
         for col in range(0, width, side[1]):
             block = trace_block(padded[row : row + side[0] + 2, col : col + side[1] + 2])
@@ -74,7 +79,7 @@ def cut(ids: np.ndarray, side: tuple[int, int], sealed: bool = False) -> list[tu
     return [(int(class_of[patch]), found) for patch in found.patches]
 
 
-def shapes_of(ids: np.ndarray, side: tuple[int, int], sealed: bool = False) -> list[tuple]:
+def shapes_of(ids: np.ndarray, side: tuple[int, int], sealed: bool = False) -> list[Shape]:
     found = cut(ids, side, sealed)
     if not found:
         return []
@@ -83,7 +88,7 @@ def shapes_of(ids: np.ndarray, side: tuple[int, int], sealed: bool = False) -> l
     return sorted(((tuple(first), c, shape) for first, c, shape in rows), key=lambda row: row[:2])
 
 
-def check_parts_the_map(ids: np.ndarray, shapes: list[tuple]) -> None:
+def check_parts_the_map(ids: np.ndarray, shapes: list[Shape]) -> None:
     geometries = [shape for *_, shape in shapes]
     assert all(shapely.is_valid(geometries))
     assert shapely.coverage_is_valid(geometries)
