@@ -80,7 +80,7 @@ def test_the_model_card_tells_what_the_run_learned(done: Path) -> None:
     assert "labels of the run world" in card
     assert "2024-06-01 to 2024-06-21" in card
     assert re.search(r"^\| 2 \| trees \| [\d,]+ \| \d\d\.\d % \|$", card, re.MULTILINE)
-    assert "spatial blocks of 2 × 2 samples are split as a whole; validation 20%, test 20%" in card
+    assert "blocks of 2 × 2 samples are split as a whole; validation 20 %, test 20 %" in card
     assert re.search(r"\*\*Training regime:\*\* (float32|bfloat16)$", card, re.MULTILINE)
 
 
