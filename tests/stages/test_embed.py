@@ -125,7 +125,8 @@ def test_cosine_finds_the_nearest_in_a_restricted_session(bands_run: Path, spark
     ones = "array(1.0, 2.0)"
     answers = restricted.sql(
         f"SELECT cosine({ones}, {ones}), cosine({ones}, array(-1, -2)), cosine({ones}, array(1)), "
-        f"cosine({ones}, array(0, 0)), cosine({ones}, NULL), cosine({ones}, array(1, double('NaN')))"
+        f"cosine({ones}, array(0, 0)), cosine({ones}, NULL), "
+        f"cosine({ones}, array(1, double('NaN')))"
     ).collect()[0]
     assert answers[0] == pytest.approx(1)
     assert answers[1] == pytest.approx(-1)
