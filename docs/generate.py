@@ -473,7 +473,7 @@ def _rooms() -> Iterator[str]:
 
 def command_line_page() -> str:
     """Return the reference of the command line, from its parser."""
-    from lulc.cli.options import make_parser
+    from lulc.cli.options.parser import make_parser
 
     parser = make_parser()
     (verbs,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))

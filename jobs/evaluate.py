@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from lulc.cli.accuracy import run_evaluation
 from lulc.cli.main import command
-from lulc.cli.options import stage_arguments
+from lulc.cli.options.parser import stage_arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from lulc.cli.main import command
-from lulc.cli.options import stage_arguments
+from lulc.cli.options.parser import stage_arguments
 from lulc.cli.run import run_prediction
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from lulc.api.run import carry_out
 from lulc.cli.main import command
-from lulc.cli.options import stage_arguments
+from lulc.cli.options.parser import stage_arguments
 from lulc.cli.output import print_run
 from lulc.cli.run_of_arguments import config_from_arguments, selection_from_arguments
 

@@ -18,7 +18,7 @@ from types import ModuleType
 import pytest
 
 import lulc
-from lulc.cli.options import make_parser
+from lulc.cli.options.parser import make_parser
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from types import FrameType
 
 from lulc import errors, progress
-from lulc.cli import accuracy, ask, options, query, run, services
+from lulc.cli import accuracy, ask, query, run, services
+from lulc.cli.options.parser import parse_arguments
 from lulc.location import StorePath, check_location, check_output
 from lulc.stages import STAGES
 
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or 2 usage, 3 input, 4 too many bad inputs, 5 environment, 1 any other
         error, 130 interrupted, 143 terminated.
     """
-    args = options.parse_arguments(arguments)
+    args = parse_arguments(arguments)
     if args.verb is None:
         args.parser.print_help()
         return 2

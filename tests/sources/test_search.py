@@ -22,7 +22,7 @@ import pytest
 import shapely
 from pystac_client import Client
 
-from lulc.cli import options
+from lulc.cli.options.parser import make_parser
 from lulc.cli.run_of_arguments import config_from_arguments
 from lulc.config import Archive, Config, Period, Search
 from lulc.errors import InputError, UsageError
@@ -284,7 +284,7 @@ def test_files_behind_a_login_are_taken_from_their_store() -> None:
 
 
 def test_the_command_line_is_a_search(small_file: Path) -> None:
-    parser = options.make_parser()
+    parser = make_parser()
 
     def read(*given: str) -> Config:
         return config_from_arguments(

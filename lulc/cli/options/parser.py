@@ -1,4 +1,4 @@
-"""The command line's arguments: its verbs, each group of which has a file of its own."""
+"""The parser of the command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from lulc import __version__
-from lulc.cli import options_of_questions, options_of_runs, options_of_trials
+from lulc.cli.options import questions, runs, trials
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -43,13 +43,13 @@ def make_parser() -> argparse.ArgumentParser:
         verb.set_defaults(verb=name, parser=verb)
         return verb
 
-    options_of_runs.add_start(add)
-    options_of_runs.add_stages(add)
-    options_of_questions.add_inspection(add)
-    options_of_questions.add_queries(add)
-    options_of_trials.add_accuracy(add)
-    options_of_trials.add_training(add)
-    options_of_questions.add_doctor(add)
+    runs.add_start(add)
+    runs.add_stages(add)
+    questions.add_inspection(add)
+    questions.add_queries(add)
+    trials.add_accuracy(add)
+    trials.add_training(add)
+    questions.add_doctor(add)
     return parser
 
 

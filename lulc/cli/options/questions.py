@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lulc.cli.options.shared import AddVerb, add_run_options, location, positive, price
 from lulc.cli.output import TEXT_FORMATS
-from lulc.cli.shared_options import AddVerb, add_run_options, location, positive, price
 
 
 def add_inspection(add: AddVerb) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lulc.cli.shared_options import AddVerb, add_overlap, add_run_options, location
+from lulc.cli.options.shared import AddVerb, add_overlap, add_run_options, location
 
 
 def add_training(add: AddVerb) -> None:

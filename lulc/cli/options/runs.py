@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from lulc.cli.shared_options import (
+from lulc.cli.options.shared import (
     AddVerb,
     add_overlap,
     add_run_options,
